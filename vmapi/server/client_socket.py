@@ -33,18 +33,22 @@ class ClientSocket(socket.socket):
     def setblocking(self, flag: bool) -> None:
         """Do nothing: each call of this class says that it must not wait."""
 
+    def settimeout(self, value: float | None) -> None:
+        """Let no call wait: gunicorn drains the socket of a response that has failed."""
+        super().settimeout(0)
+
     @contextmanager
     def corked(self) -> Iterator[None]:
-        """Send the bytes of a block at its end, by one system call; none if it fails.
+        """Send the bytes of a block at its end, by one system call. A block that fails sends none.
 
         So SIGKILL does not end a process between the head and the body of a response.
         """
-        self.is_corked = True
+        self.is_corked, count = True, len(self._unsent)
         try:
             yield
         except BaseException:
-            self._unsent.clear()
-            self.unsent_bytes = 0
+            while len(self._unsent) > count:
+                self.unsent_bytes -= len(self._unsent.pop())
             raise
         finally:
             self.is_corked = False

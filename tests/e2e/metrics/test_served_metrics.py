@@ -30,8 +30,8 @@ def list_slots(server: Gunicorn) -> set[str]:
 
 
 def wait_for_processes(port: int, count: int) -> None:
-    """Wait until this number of workers has written its gauges."""
-    wait_until("the processes", lambda: scrape(port).sum("vmapi_processes") == count)
+    """Wait until as many workers have written their gauges."""
+    wait_until(f"{count} processes", lambda: scrape(port).sum("vmapi_processes") == count)
 
 
 def count_requests(samples: Scrape, route: str) -> float:

@@ -1,15 +1,13 @@
 """The file lock of SQLite: no thread waits without a limit, and the file is named."""
 
-import fcntl
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
 import pytest
 from structlog.testing import capture_logs
 
+from tests.support.file_lock import lock_of_another_process
 from tests.support.http_client import WAIT_SECONDS
 from vmapi.errors import StoreUnavailable
 from vmapi.store import schema
@@ -25,14 +23,6 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "vmapi.sqlite3"
 
 
-@contextmanager
-def lock_of_another_process(path: Path) -> Iterator[None]:
-    """Hold the lock by another open file, as another process does."""
-    with Path(f"{path}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def test_lock_of_another_process_is_waited_for_and_named(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -46,8 +36,8 @@ def test_lock_of_another_process_is_waited_for_and_named(
     ):
         database.ping()
     assert caught.value.reason == (
-        f"{path}.lock is locked: wait for the upgrade of the other process, or end that process "
-        f"if it hangs (fuser {path}.lock)"
+        f"{path}.lock is locked: wait until the other process has created or upgraded the "
+        f"database, or end that process if it hangs (fuser {path}.lock)"
     )
     warnings = [line for line in logs if line["event"].startswith("database file is locked")]
     assert [line["path"] for line in warnings] == [f"{path}.lock"]

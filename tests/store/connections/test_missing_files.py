@@ -1,12 +1,12 @@
 """A SQLite file that does not exist: what `check` and the commands say."""
 
-import fcntl
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.file_lock import lock_of_another_process
 from vmapi.app import create_app
 from vmapi.backends.memory.driver import MemoryBackend
 from vmapi.settings.settings import Settings
@@ -60,18 +60,18 @@ def test_emptied_file_is_reported_and_stays_empty(tmp_path: Path, command: tuple
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_file_that_another_process_creates_is_not_deleted(
+def test_file_that_another_process_creates_is_not_reported_as_deleted(
     tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     path = tmp_path / "vmapi.sqlite3"
     path.touch()
-    with Path(f"{path}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with lock_of_another_process(path):
         code, _, error = run(path, *command)
     assert code == 1
     assert error == (
-        f"Error: Another process has locked vmapi's database: {path}.lock is locked: wait for the "
-        f"upgrade of the other process, or end that process if it hangs (fuser {path}.lock)"
+        f"Error: Another process has locked vmapi's database: {path}.lock is locked: wait until "
+        "the other process has created or upgraded the database, or end that process if it hangs "
+        f"(fuser {path}.lock)"
     )
 
 

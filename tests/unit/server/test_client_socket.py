@@ -46,6 +46,13 @@ def test_write_sends_the_rest_of_an_earlier_one(
     assert server.unsent_bytes < unsent_bytes
 
 
+def test_no_timeout_makes_a_read_wait(sockets: tuple[ClientSocket, socket.socket]) -> None:
+    server, _ = sockets
+    server.settimeout(WAIT_SECONDS)
+    with pytest.raises(BlockingIOError):
+        server.recv(1)
+
+
 def test_corked_socket_sends_all_writes_at_the_end_of_the_block(
     sockets: tuple[ClientSocket, socket.socket],
 ) -> None:

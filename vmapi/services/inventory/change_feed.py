@@ -9,14 +9,11 @@ from vmapi.backends.base import Backend
 from vmapi.concurrency.nonblocking import raise_if_nonblocking
 from vmapi.domain.observation import Observation
 from vmapi.errors import BackendFailure, StoreUnavailable
-from vmapi.store.connections.answer_timeout import REQUEST_ANSWER_TIMEOUT
+from vmapi.store.connections.answer_timeout import current_answer_timeout
 from vmapi.store.store import Store
 
 if TYPE_CHECKING:
     from vmapi.store.operations.saving import SavedOperation
-
-FEED_TIMEOUT = REQUEST_ANSWER_TIMEOUT
-"""Seconds that a thread waits while another thread saves changes of the feed."""
 
 MAX_READ_ATTEMPTS = 3
 """How often the feed is read while a row is newer than the change set, and may lack a change."""
@@ -40,7 +37,7 @@ class ChangeFeedReader:
         """Save the changes since the last call, where the cloud has a change feed.
 
         Returns False where it has none. Afterwards the inventory is as current as the cloud. Raises
-        StoreUnavailable if this thread cannot save the changes, nor another one in time.
+        StoreUnavailable if the changes cannot be saved in time.
         """
         if not self._backend.has_change_feed:
             return False
@@ -70,16 +67,21 @@ class ChangeFeedReader:
 
     @contextmanager
     def _turn(self) -> Iterator[bool]:
-        """Wait for other threads that save changes; the block gets False if it may not save any.
+        """Wait for other threads that save changes; yield whether this thread may save any.
 
-        So it is after the timeout, and after a failure of the thread that it has waited for.
+        It may not after the time that a thread waits for the database, or if a thread before it has
+        failed. Then it holds no lock.
         """
-        failures = self._failures
-        if not self._lock.acquire(timeout=FEED_TIMEOUT):
+        failed_before, timeout = self._failures, current_answer_timeout()
+        if not self._lock.acquire(timeout=-1 if timeout is None else timeout):
+            yield False
+            return
+        if self._failures != failed_before:
+            self._lock.release()
             yield False
             return
         try:
-            yield self._failures == failures
+            yield True
         except StoreUnavailable:
             self._failures += 1
             raise

@@ -148,7 +148,8 @@ class InventoryReader:
         """Return a VM after an operation on it has begun or finished, with few cloud calls.
 
         `previous_vm` is the VM before the operation, `stored_vm` its row as the last change of the
-        operation has left it. Raises BackendFailure if the VM can neither be read nor inferred.
+        operation has left it. Raises BackendFailure or StoreUnavailable if the VM can neither be
+        read nor inferred.
         """
         if stored_vm is not None:
             return stored_vm
@@ -160,7 +161,7 @@ class InventoryReader:
             # only the cloud shows the result of an update of name or metadata
             refresh = operation.action is Action.UPDATE
             return self.get(previous_vm.id, previous_vm.project, refresh=refresh)
-        except (VMNotFound, BackendFailure):
+        except (VMNotFound, BackendFailure, StoreUnavailable):
             if not operation.is_finished:
                 return _unversioned(_expected_during(operation, previous_vm))
             if operation.status is not OperationStatus.SUCCEEDED:
@@ -171,7 +172,7 @@ class InventoryReader:
         """Return the current state of a VM, or `previous_vm` if it cannot be read."""
         try:
             return self.get(previous_vm.id, previous_vm.project, refresh=True).vm
-        except (VMNotFound, BackendFailure):
+        except (VMNotFound, BackendFailure, StoreUnavailable):
             return previous_vm
 
     def _get_current(self, vm_id: str, scope: Scope) -> VMSnapshot:

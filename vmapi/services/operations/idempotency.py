@@ -86,8 +86,8 @@ class IdempotencyService:
             return replace(self._results.build(operation, None, caller.scope), replayed=True)
         except errors.VmapiError as error:
             # a VM that cannot be read is not the outcome of the operation
-            is_unreadable = operation.error is None and isinstance(error, errors.BackendFailure)
-            error.replayed = not is_unreadable
+            is_read_failure = isinstance(error, errors.BackendFailure | errors.StoreUnavailable)
+            error.replayed = operation.error is not None or not is_read_failure
             raise
 
     def _find_by_key(self, caller: Caller) -> Operation | None:

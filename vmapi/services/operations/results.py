@@ -73,6 +73,6 @@ class ChangeResultBuilder:
             vm = self._reader.get(operation.vm_id or "", operation.project).vm
         except errors.VMNotFound:
             return errors.VMNotFound(detail, **reference)
-        except errors.BackendFailure:
+        except (errors.BackendFailure, errors.StoreUnavailable):
             return errors.TaskInProgress(detail, **reference)
         return preconditions.with_vm_state(errors.TaskInProgress(detail, **reference), vm)

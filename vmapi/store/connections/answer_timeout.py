@@ -1,4 +1,4 @@
-"""The seconds that a thread waits for an answer of PostgreSQL."""
+"""The seconds that a thread waits for an answer of the database, or for its files."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

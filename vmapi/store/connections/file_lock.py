@@ -4,7 +4,6 @@ Source: flock(2). The system releases the lock when the process ends.
 """
 
 import fcntl
-import os
 import time
 
 import structlog
@@ -37,27 +36,28 @@ def locked_error(path: str) -> StoreUnavailable:
     """Return the error for a lock file that another process has locked."""
     return StoreUnavailable(
         "Another process has locked vmapi's database.",
-        reason=f"{path} is locked: wait for the upgrade of the other process, or end that process "
-        f"if it hangs (fuser {path})",
+        reason=f"{path} is locked: wait until the other process has created or upgraded the "
+        f"database, or end that process if it hangs (fuser {path})",
     )
 
 
 def is_locked(path: str) -> bool:
-    """Return whether another process has locked a file. A missing file is not locked."""
+    """Return whether another process has locked a file.
+
+    A file that is missing, or that this user may not read, counts as not locked.
+    """
     try:
-        file = os.open(path, os.O_RDWR)
+        with open(path, "rb") as file:
+            # not exclusive: several commands may ask at once
+            return not _try_file_lock(file.fileno(), fcntl.LOCK_SH)
     except OSError:
         return False
-    try:
-        return not _try_file_lock(file)
-    finally:
-        os.close(file)
 
 
-def _try_file_lock(file: int) -> bool:
+def _try_file_lock(file: int, kind: int = fcntl.LOCK_EX) -> bool:
     """Lock an open file; return False if another process holds the lock."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

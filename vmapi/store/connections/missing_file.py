@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vmapi.errors import StoreUnavailable
 from vmapi.store.connections.file_lock import is_locked, locked_error
-from vmapi.store.connections.sqlite_files import CANNOT_BE_OPENED, WAL_SUFFIXES
+from vmapi.store.connections.sqlite_files import CANNOT_BE_OPENED, WAL_SUFFIXES, has_content
 
 REMAINING_SUFFIXES = (*WAL_SUFFIXES, ".lock")
 """Files that vmapi makes next to the database, and that no command of vmapi deletes."""
@@ -19,6 +19,9 @@ def check_creatable(path: Path) -> None:
     """
     if is_locked(f"{path}.lock"):
         raise locked_error(f"{path}.lock")
+    if has_content(path):
+        # another process has created it by now
+        return
     remaining = [f"{path.name}{suffix}" for suffix in REMAINING_SUFFIXES if _has(path, suffix)]
     if remaining:
         state = "is empty" if _has(path, "") else "does not exist"

@@ -139,7 +139,7 @@ class SqliteFiles:
 
     def _check_owner(self) -> None:
         """Raise StoreUnavailable for a file that is no database, or one of another program."""
-        if self._id is not None or not _has_content(self._path):
+        if self._id is not None or not has_content(self._path):
             return
         try:
             names = _read_table_names(self._path)
@@ -206,7 +206,8 @@ def existing_file_url(url: URL, path: Path) -> URL:
     return url.set(database=f"file:{quote(str(path))}", query=query)
 
 
-def _has_content(path: Path) -> bool:
+def has_content(path: Path) -> bool:
+    """Return whether a file exists and is not empty."""
     try:
         return path.stat().st_size > 0
     except OSError:
