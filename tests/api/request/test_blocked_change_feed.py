@@ -42,6 +42,18 @@ def test_created_vm_is_answered_and_its_replay_waits(harness: ApiHarness) -> Non
     assert harness.get_json("/vms")["total"] == 1
 
 
+def test_replay_of_a_failed_build_waits_too(harness: ApiHarness) -> None:
+    harness.backend.set_faults("no_capacity=1")
+    created = harness.call("POST", "/vms", json=CREATE_BODY, headers=KEY)
+    assert (created.status_code, created.json["status"]) == (201, "ERROR")
+    with blocked_feed(harness):
+        harness.create("web-2")
+        check_unavailable(harness.call("POST", "/vms", json=CREATE_BODY, headers=KEY))
+    replay = harness.call("POST", "/vms", json=CREATE_BODY, headers=KEY)
+    assert (replay.status_code, replay.headers["Idempotent-Replayed"]) == (201, "true")
+    assert replay.json["id"] == created.json["id"]
+
+
 @pytest.mark.parametrize(("action", "status"), [("stop", "STOPPED"), ("pause", "PAUSED")])
 def test_action_is_answered(harness: ApiHarness, action: str, status: str) -> None:
     vm_id = harness.create_running()

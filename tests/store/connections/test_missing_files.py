@@ -1,5 +1,6 @@
 """A SQLite file that does not exist: what `check` and the commands say."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,36 @@ def test_file_that_another_process_creates_is_not_reported_as_deleted(
         "the other process has created or upgraded the database, or end that process if it hangs "
         f"(fuser {path}.lock)"
     )
+
+
+def test_lock_file_of_another_user_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_file = os.open
+
+    def refuse(path: Any, flags: int, *mode: int) -> int:
+        # root may read everything
+        if str(path).endswith(".lock"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return open_file(path, flags, *mode)
+
+    path = tmp_path / "vmapi.sqlite3"
+    Path(f"{path}.lock").touch()
+    monkeypatch.setattr("os.open", refuse)
+    code, _, error = run(path, "check")
+    assert code == 1
+    assert error == (
+        "Error: vmapi's database file cannot be opened: [Errno 13] Permission denied: "
+        f"'{path}.lock'"
+    )
+
+
+def test_pipe_instead_of_a_lock_file_does_not_hang(tmp_path: Path) -> None:
+    path = tmp_path / "vmapi.sqlite3"
+    os.mkfifo(f"{path}.lock")
+    code, _, error = run(path, "check")
+    assert code == 1
+    assert f"{path} does not exist, but vmapi.sqlite3.lock next to it" in error
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

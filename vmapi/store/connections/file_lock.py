@@ -4,6 +4,7 @@ Source: flock(2). The system releases the lock when the process ends.
 """
 
 import fcntl
+import os
 import time
 
 import structlog
@@ -42,16 +43,20 @@ def locked_error(path: str) -> StoreUnavailable:
 
 
 def is_locked(path: str) -> bool:
-    """Return whether another process has locked a file.
+    """Return whether another process has locked a file that may be missing.
 
-    A file that is missing, or that this user may not read, counts as not locked.
+    Raises OSError if this user may not read it.
     """
     try:
-        with open(path, "rb") as file:
-            # not exclusive: several commands may ask at once
-            return not _try_file_lock(file.fileno(), fcntl.LOCK_SH)
-    except OSError:
+        # a pipe must not block
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    try:
+        # not exclusive: several commands may ask at once
+        return not _try_file_lock(file, fcntl.LOCK_SH)
+    finally:
+        os.close(file)
 
 
 def _try_file_lock(file: int, kind: int = fcntl.LOCK_EX) -> bool:

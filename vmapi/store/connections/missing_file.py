@@ -17,8 +17,7 @@ def check_creatable(path: Path) -> None:
     A file next to it shows that it existed: servers that run refuse all changes. A lock shows that
     another process creates it.
     """
-    if is_locked(f"{path}.lock"):
-        raise locked_error(f"{path}.lock")
+    _check_lock(f"{path}.lock")
     if has_content(path):
         # another process has created it by now
         return
@@ -46,6 +45,14 @@ def check_creatable(path: Path) -> None:
         reason=f"{path} does not exist and cannot be created: {problem}. Correct the folder, or "
         "the path in VMAPI_DATABASE_URL",
     )
+
+
+def _check_lock(path: str) -> None:
+    try:
+        if is_locked(path):
+            raise locked_error(path)
+    except OSError as error:
+        raise StoreUnavailable(CANNOT_BE_OPENED, reason=str(error)) from error
 
 
 def _has(path: Path, suffix: str) -> bool:
