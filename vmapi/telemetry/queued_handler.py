@@ -82,7 +82,8 @@ class QueuedStreamHandler(LineHandler):
     def _run(self) -> None:
         while True:
             with self._condition:
-                self._is_idle = not self._lines
+                # lines may be dropped while the last batch is written
+                self._is_idle = not self._lines and not self._dropped_lines
                 if self._is_idle:
                     # wakes `flush`
                     self._condition.notify_all()
