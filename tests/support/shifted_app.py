@@ -40,6 +40,7 @@ time.time_ns = lambda: real_time_ns() + read_offset() * 1_000_000_000
 time.time = lambda: time.time_ns() / 1_000_000_000
 datetime.datetime = ShiftedDatetime
 
+# after the clocks are shifted
 from wsgi import app  # noqa: E402
 
 __all__ = ["app"]

@@ -12,10 +12,9 @@ from vmapi import errors
 from vmapi.domain.access.caller import Caller
 from vmapi.domain.operation import NewOperation, Operation
 from vmapi.services.operations import preconditions
-from vmapi.services.operations.results import ChangeResult, ChangeResultBuilder
+from vmapi.services.operations.results import ChangeResult, ChangeResultBuilder, response_error
 from vmapi.services.operations.submission import OperationSubmitter
 from vmapi.services.operations.waiting import OperationWaiter, is_finished
-from vmapi.services.reconciler.outcome import is_failed_build
 from vmapi.store.conflicts import IdempotencyKeyConflict
 from vmapi.store.store import Store
 from vmapi.telemetry.tracing.tracer import TRACER
@@ -87,9 +86,8 @@ class IdempotencyService:
             return replace(self._results.build(operation, None, caller.scope), replayed=True)
         except errors.VmapiError as error:
             # a VM that cannot be read is not the outcome of the operation
-            is_read = operation.error is None or is_failed_build(operation)
             is_failure = isinstance(error, errors.BackendFailure | errors.StoreUnavailable)
-            error.replayed = not (is_read and is_failure)
+            error.replayed = not is_failure or response_error(operation) is not None
             raise
 
     def _find_by_key(self, caller: Caller) -> Operation | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from vmapi import errors
 from vmapi.domain.access.project import Scope
 from vmapi.domain.lifecycle import Action
-from vmapi.domain.operation import Operation, OperationStatus
+from vmapi.domain.operation import Operation, OperationError, OperationStatus
 from vmapi.domain.snapshot import VMSnapshot
 from vmapi.domain.vm import VM
 from vmapi.services.inventory.reader import InventoryReader
@@ -21,6 +21,12 @@ class ChangeResult:
     snapshot: VMSnapshot | None
     replayed: bool = False
     """Whether an earlier request with the same key has made the change."""
+
+
+def response_error(operation: Operation) -> OperationError | None:
+    """Return the error that answers an operation, or None: its VM answers a failed build."""
+    error = operation.error
+    return None if error is None or is_failed_build(operation) else error
 
 
 class ChangeResultBuilder:
@@ -44,9 +50,9 @@ class ChangeResultBuilder:
         """
         if operation.status is OperationStatus.SUPERSEDED:
             raise self._superseded_error(operation)
-        if operation.error is not None and not is_failed_build(operation):
-            extra = {**operation.reference, **operation.error.extra}
-            raise errors.error_class(operation.error.code)(operation.error.detail, **extra)
+        if error := response_error(operation):
+            extra = {**operation.reference, **error.extra}
+            raise errors.error_class(error.code)(error.detail, **extra)
         if operation.action is Action.DELETE and operation.is_finished:
             return ChangeResult(operation, None)
         if operation.vm_id is None:

@@ -157,7 +157,7 @@ MEANINGS: dict[str, Meaning] = {
         "all users could read or write SQLite's file", "change the token secrets it holds"
     ),
     "database file is locked by another process": Meaning(
-        "this process waits for another one, which upgrades SQLite, or hangs",
+        "this process waits for another one, which creates or upgrades the database, or hangs",
         "`fuser PATH` names the process: end it if it hangs",
     ),
     "database file is open to all users": Meaning(
