@@ -1,6 +1,7 @@
 """An HTTP server on loopback that can break its responses, for the fakes and proxies of tests."""
 
 import socket
+import ssl
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -85,9 +86,12 @@ class LoopbackServer(ThreadingHTTPServer):
 
 
 @contextmanager
-def run_server() -> Iterator[LoopbackServer]:
+def run_server(tls: ssl.SSLContext | None = None) -> Iterator[LoopbackServer]:
     """Serve on a free port; set `RequestHandlerClass` before the first request."""
     server = LoopbackServer(("127.0.0.1", 0), LoopbackHandler)
+    if tls is not None:
+        # before the thread, which reads the descriptor of the socket once
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

@@ -35,9 +35,8 @@ def url(certificate: Path) -> Iterator[str]:
     """Serve a Keystone with a self-signed certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, certificate.with_suffix(".key"))
-    with run_server() as server:
+    with run_server(context) as server:
         server.RequestHandlerClass = UnknownTokens
-        server.socket = context.wrap_socket(server.socket, server_side=True)
         yield server.url.replace("http:", "https:")
 
 

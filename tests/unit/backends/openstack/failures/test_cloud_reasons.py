@@ -40,9 +40,8 @@ def test_expired_certificate_is_the_reason(tmp_path: Path, monkeypatch: pytest.M
     certificate, key = create_certificate(tmp_path, is_expired=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    with run_server() as server:
+    with run_server(context) as server:
         server.RequestHandlerClass = LoopbackHandler
-        server.socket = context.wrap_socket(server.socket, server_side=True)
         settings = openstack_settings(server.url.replace("http:", "https:"), monkeypatch)
         monkeypatch.setenv("OS_CACERT", str(certificate))
         with pytest.raises(BackendUnavailable) as failure:
